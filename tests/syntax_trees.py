@@ -31,4 +31,10 @@ def _parse(path: Path) -> ast.Module:
     return ast.parse((SENDER / path).read_text(encoding="utf-8"))
 
 
+@cache
+def nodes_of(path: Path) -> tuple[ast.AST, ...]:
+    """All nodes of a module, as `ast.walk` yields them."""
+    return tuple(ast.walk(_parse(path)))
+
+
 TREES = SyntaxTrees()

@@ -24,6 +24,7 @@ from sender.campaign.route_spec import RouteSpec
 from sender.campaign.values import TEMPLATE_PATTERN, FromSpec, PoolNumber, ProviderFields
 
 ROUTE_FIELDS = {name: RouteSpec.model_fields[name] for name in ("provider", "from_", "prices", "rate")}
+COMMENT = "written by `sender schema`"  # by which a file is known as one that may be written again
 _SENDER_FORMS = {"anyOf": [{"type": ["string", "integer"]}, {"$ref": "#/$defs/PoolNumber"}]}
 
 
@@ -64,7 +65,7 @@ def json_schema() -> dict[str, Any]:
     schema["required"] = [key for key in schema.get("required", []) if key not in ("name", "provider")]
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "$comment": "written by `sender schema`",
+        "$comment": COMMENT,
         **json.loads(json.dumps(schema)),
     }
 

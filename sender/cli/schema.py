@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+from functools import cache
 from pathlib import Path
 
 import click
 
-from sender.campaign.json_schema import json_schema, reference
+from sender.campaign.json_schema import COMMENT, json_schema, reference
 from sender.cli import terminal
 from sender.cli.invocation import debug_option
 from sender.cli.outputs import force_option
@@ -32,6 +33,7 @@ def schema(form: str, output: Path | None, force: bool, debug: bool) -> int:
     return 0
 
 
+@cache
 def schema_text() -> str:
     """Return the JSON Schema as the file that `sender schema` and `sender init` write."""
     return json.dumps(json_schema(), indent=2, ensure_ascii=False) + "\n"
@@ -42,7 +44,7 @@ def _is_schema(file: Path) -> bool:
         return False
     text = file.read_text(encoding="utf-8")
     if text.startswith("{"):
-        return bool(json.loads(text).get("$comment") == json_schema()["$comment"])
+        return bool(json.loads(text).get("$comment") == COMMENT)
     return text.splitlines()[:3] == reference().splitlines()[:3]
 
 

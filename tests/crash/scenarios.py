@@ -115,6 +115,7 @@ WINDOW_MINUTES = ((540, 541), (870, 900), (1261, 1265))
 CLOSES, IS_OPEN, OPENS = "Etc/UTC", "Asia/Kathmandu", "Etc/GMT-12"
 ZONE_MINUTES = {CLOSES: 0, IS_OPEN: 345, OPENS: 720}  # ahead of UTC, all year
 EDGE_S = 20  # so long after the start one zone's window closes, and another's opens
+BLIND_S = 60  # the same for the mutant, which is killed long before: whoever is open comes first, also there
 
 
 @dataclass
@@ -133,7 +134,8 @@ def windows_under_fire(
     """Killed again and again while one zone's window closes and another's opens."""
     rng, messages = random.Random(seed), 180
     now = datetime.now(UTC)
-    begins = now.replace(hour=9, minute=1, second=0, microsecond=0) - timedelta(seconds=EDGE_S)
+    edge = timedelta(seconds=EDGE_S if mutant is None else BLIND_S)
+    begins = now.replace(hour=9, minute=1, second=0, microsecond=0) - edge
     offset_ms = round((begins - now).total_seconds() * 1000)
     with campaign(
         folder,
@@ -142,7 +144,7 @@ def windows_under_fire(
         rate="6/s",
         workers=workers,
         window=WINDOW % begins.date(),
-        zones=(CLOSES, CLOSES, CLOSES, IS_OPEN, OPENS) if mutant is None else (OPENS, IS_OPEN),
+        zones=(CLOSES, CLOSES, CLOSES, IS_OPEN, OPENS) if mutant is None else (OPENS, OPENS, OPENS, OPENS, IS_OPEN),
         day_offset_ms=offset_ms,
     ) as target:
         while not target.over and target.tally.kills.total() < kills:
@@ -153,7 +155,7 @@ def windows_under_fire(
         if mutant is None:
             target.finish()
         else:  # it may wait for what never comes
-            target.live(Trap(), kill_after_s=EDGE_S)
+            target.live(Trap(), kill_after_s=BLIND_S / 2)
         tally, rows = target.judge(), target.results()
         arrived = {entry["to"]: entry["created_ms"] for entry in target.provider.ask("messages")["messages"]}
     zones = dict(zip((row["to"] for row in rows), target.zones, strict=True))

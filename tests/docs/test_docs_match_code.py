@@ -34,7 +34,7 @@ from sender.suppression.suppression_list import SuppressionList
 from tests.cli.conftest import Shell
 from tests.docs import command_reference
 from tests.docs.pages import DOCS, PAGES, ROOT, blocks, read, without_code
-from tests.syntax_trees import TREES
+from tests.syntax_trees import TREES, nodes_of
 
 GUIDES = [
     page for page in PAGES if page != command_reference.PAGE and page.name not in {"CONTRIBUTING.md", "SECURITY.md"}
@@ -183,9 +183,9 @@ class TestCampaignKeys:
         """Those that the program gives; the others are reserved."""
         given = {
             node.attr
-            for path, tree in TREES.items()
+            for path in TREES
             if path.name != "outcomes.py"
-            for node in ast.walk(tree)
+            for node in nodes_of(path)
             if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "SkipReason"
         }
         cells = first_cells(section(DOCS / "campaign.md", "What is skipped"))
@@ -217,8 +217,8 @@ class TestEnvironment:
     def test_variables(self) -> None:
         used = {
             node.value
-            for tree in TREES.values()
-            for node in ast.walk(tree)
+            for path in TREES
+            for node in nodes_of(path)
             if isinstance(node, ast.Constant) and isinstance(node.value, str) and self.PATTERN.fullmatch(node.value)
         }
         named = set(self.PATTERN.findall("\n".join(read(page) for page in DOCS.glob("*.md"))))
@@ -236,10 +236,10 @@ class TestLogEvents:
 def events() -> set[str]:
     """The `event` of every log record; a frame's schema may have a column of that name."""
     found = set()
-    for tree in TREES.values():
-        calls = (node for node in ast.walk(tree) if isinstance(node, ast.Call))
+    for path in TREES:
+        calls = (node for node in nodes_of(path) if isinstance(node, ast.Call))
         schemas = [call.args for call in calls if isinstance(call.func, ast.Name) and call.func.id == "FrameSchema"]
-        for node in ast.walk(tree):
+        for node in nodes_of(path):
             if isinstance(node, ast.Dict) and not any(node in arguments for arguments in schemas):
                 for key, value in zip(node.keys, node.values, strict=True):
                     if isinstance(key, ast.Constant) and key.value == "event":

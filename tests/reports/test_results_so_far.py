@@ -7,13 +7,15 @@ from datetime import UTC, datetime
 
 import pytest
 
+from sender.core.lazy_modules import LazyModule
 from sender.reports.figures import build_figures, figures_to_dict
 from sender.reports.funnel import make_funnel
 from sender.reports.labels import share_delivered
-from sender.reports.pages.run_page import run_html
 from sender.reports.summary import summarise
 from sender.state.ledger import Run, RunKind
 from tests.reports.runs import AT, RUN, make_journal, make_plan
+
+run_page = LazyModule("sender.reports.pages.run_page")  # it loads matplotlib, which takes half a second
 
 run = Run(
     run_id=RUN,
@@ -59,7 +61,7 @@ def test_the_funnel_says_what_is_not_known(statuses: list[str], not_known: tuple
     funnel = make_funnel(summarise(plan, journal))
     assert tuple(stage.not_known for stage in funnel[-2:]) == not_known
     assert all(stage.not_known == 0 for stage in funnel[:-2])
-    page = run_html(build_figures(plan, journal, run))
+    page = run_page.run_html(build_figures(plan, journal, run))
     assert ("have no result yet" in page) == (not_known[1] > 1)
     assert ("--refresh</code> asks the provider" in page) == (not_known[1] > 0)
     groups = figures_to_dict(build_figures(plan, journal, run))["countries"]
@@ -81,7 +83,7 @@ def test_a_page_has_both_clocks(zone: str, shown: str, monkeypatch: pytest.Monke
     try:
         at = datetime(2025, 11, 21, 9, 30, tzinfo=UTC)
         journal = make_journal({"seq": 0, "state": "accepted", "status": "sent", "intent_at": at})
-        page = run_html(build_figures(make_plan([{}]), journal, run))
+        page = run_page.run_html(build_figures(make_plan([{}]), journal, run))
     finally:
         monkeypatch.undo()
         time.tzset()

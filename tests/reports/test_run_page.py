@@ -22,13 +22,15 @@ import polars as pl
 import pytest
 
 import sender
+from sender.core.lazy_modules import LazyModule
 from sender.core.outcomes import Accepted, DeliveryReport, Outcome, Reason, Rejected, Status, Unknown
 from sender.plan.plan import Plan
 from sender.reports.figures import Figures, build_figures, figures_to_dict
 from sender.reports.labels import amounts, per_second, seconds, share
-from sender.reports.pages.run_page import run_html
 from sender.state.ledger import ReceivedReport, Run, RunKind, Settlement
 from sender.state.sqlite.ledger import SqliteLedger
+
+run_page = LazyModule("sender.reports.pages.run_page")  # it loads matplotlib, which takes half a second
 
 NINE = datetime(2026, 11, 20, 9, tzinfo=UTC)
 HOSTILE = '<img src=x onerror="alert(1)">'
@@ -119,7 +121,7 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> Figures:
 
 @pytest.fixture(scope="module")
 def page(found: Figures) -> str:
-    return run_html(found)
+    return run_page.run_html(found)
 
 
 # -- figures -----------------------------------------------------------------------------------------------------------
@@ -210,7 +212,7 @@ def test_a_run_that_has_hardly_begun(tmp_path: Path, sent: int) -> None:
     found = make(tmp_path, sent=sent)
     assert found.summary.pending == 399 - sent
     assert found.summary.holds
-    assert f"{399 - sent} messages pending" in run_html(found)
+    assert f"{399 - sent} messages pending" in run_page.run_html(found)
 
 
 @pytest.mark.parametrize(
@@ -288,7 +290,7 @@ def test_what_people_wrote_is_text(page: str) -> None:
 
 
 def test_the_same_figures_give_the_same_page(found: Figures, page: str) -> None:
-    assert run_html(found) == page
+    assert run_page.run_html(found) == page
 
 
 def test_plots_take_their_colours_from_the_page(page: str) -> None:
@@ -391,6 +393,6 @@ def test_a_plan_without_prices_or_deliveries(tmp_path: Path) -> None:
     result = sender.send(plan, state_dir=tmp_path)
     with sender.StateDir(tmp_path) as state:
         found = build_figures(state.plan(result.run), state.ledger.journal(result.run.run_id), result.run)
-    html = run_html(found)
+    html = run_page.run_html(found)
     assert "without a price table" in html
     assert "Why messages did not arrive" not in html

@@ -10,12 +10,12 @@ from importlib.metadata import version
 import phonenumbers
 import polars as pl
 import pytest
-import zipcodes
 
 from sender.rules import zone_table as table
 from sender.rules.places import locate
 from sender.rules.zones import zone_names
 from tests.rules import zone_table as built
+from tests.rules.zone_table import zipcodes
 
 FILES = ("numbers.csv", "postal_codes.csv", "regions.csv", "zips.csv")
 

@@ -22,11 +22,13 @@ from itertools import groupby
 from pathlib import Path
 
 import phonenumbers
-import zipcodes
-from phonenumbers.geodata import GEOCODE_DATA
 from phonenumbers.tzdata import TIMEZONE_DATA
 
+from sender.core.lazy_modules import LazyModule
 from sender.rules.zones import zone, zone_names
+
+geodata = LazyModule("phonenumbers.geodata")  # both take a fifth of a second, in each process that collects the tests
+zipcodes = LazyModule("zipcodes")
 
 AS_OF = dt.date(2026, 11, 29)
 TABLE = Path(__file__).parents[2] / "sender" / "rules" / "table"
@@ -260,7 +262,7 @@ def longest_prefix(table: Mapping[str, object], number: str, shortest: int) -> s
 def _described() -> Mapping[str, Counter[str]]:
     """The states that the towns of each code's exchanges are in."""
     found: defaultdict[str, Counter[str]] = defaultdict(Counter)
-    for prefix, names in GEOCODE_DATA.items():
+    for prefix, names in geodata.GEOCODE_DATA.items():
         if prefix.startswith("1") and len(prefix) >= 4 and (match := re.search(r", ([A-Z]{2})$", names.get("en", ""))):
             found[prefix[1:4]][match[1]] += 1
     return found
@@ -269,7 +271,7 @@ def _described() -> Mapping[str, Counter[str]]:
 @cache
 def state_of(code: str) -> str | None:
     """The state, district or province of an area code, by `phonenumbers`; None where it does not name one."""
-    name = GEOCODE_DATA.get("1" + code, {}).get("en", "")
+    name = geodata.GEOCODE_DATA.get("1" + code, {}).get("en", "")
     if name in STATES:
         return STATES[name]
     if match := re.search(r", ([A-Z]{2})$", name):
@@ -320,7 +322,7 @@ class AreaCode:
     def places(self) -> tuple[str, ...]:
         if self.state in PROVINCES or self.code in PROVINCES_OF_CODE:
             return ("CA",)
-        if GEOCODE_DATA.get("1" + self.code, {}).get("en", "").startswith(("British", "Nova")):
+        if geodata.GEOCODE_DATA.get("1" + self.code, {}).get("en", "").startswith(("British", "Nova")):
             return ("CA",)
         country = phonenumbers.region_code_for_number(phonenumbers.parse(f"+1{self.code}2345678"))
         if country == "CA" or (self.state is None and country != "US"):
@@ -387,8 +389,8 @@ class AreaCode:
 
     def _town(self, exchange: str) -> frozenset[tuple[int, ...]] | None:
         """The clocks of the town that `phonenumbers` names for an exchange; None where there is none with a ZIP."""
-        prefix = longest_prefix(GEOCODE_DATA, f"1{self.code}{exchange}", 5)
-        name, _, state = GEOCODE_DATA[prefix].get("en", "").rpartition(", ") if prefix else ("", "", "")
+        prefix = longest_prefix(geodata.GEOCODE_DATA, f"1{self.code}{exchange}", 5)
+        name, _, state = geodata.GEOCODE_DATA[prefix].get("en", "").rpartition(", ") if prefix else ("", "", "")
         return towns().get((name.lower(), state))
 
 
@@ -419,7 +421,7 @@ def number_rows() -> list[tuple[str, str, str, str]]:
     """The zones of each area code, and of those of its exchanges whose zones are fewer: prefix, exchanges, places, zones."""
     rows = []
     for number in sorted(
-        {*own_regions(), *OVERLAYS, *(key[1:4] for key in (*TIMEZONE_DATA, *GEOCODE_DATA) if _is_code(key))}
+        {*own_regions(), *OVERLAYS, *(key[1:4] for key in (*TIMEZONE_DATA, *geodata.GEOCODE_DATA) if _is_code(key))}
     ):
         region = own_regions().get(number)
         if region:

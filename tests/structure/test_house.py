@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from sender.cli.entry import COMMANDS
-from tests.syntax_trees import SENDER, TREES
+from tests.syntax_trees import SENDER, TREES, nodes_of
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -36,8 +36,8 @@ Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 
 def functions() -> Iterator[tuple[str, Function]]:
-    for path, tree in TREES.items():
-        for node in ast.walk(tree):
+    for path in TREES:
+        for node in nodes_of(path):
             if isinstance(node, Function):
                 yield f"{path.as_posix()}: {node.name}", node
 
@@ -80,8 +80,8 @@ def test_file_names_are_unique_but_for_parallel_roles() -> None:
 
 def test_a_class_name_means_one_thing() -> None:
     places: dict[str, list[str]] = defaultdict(list)
-    for path, tree in TREES.items():
-        for node in ast.walk(tree):
+    for path in TREES:
+        for node in nodes_of(path):
             if isinstance(node, ast.ClassDef):
                 places[node.name.lstrip("_")].append(f"{path.as_posix()}:{node.lineno}")
     assert {name: at for name, at in places.items() if len(at) > 1} == {}
@@ -118,8 +118,8 @@ def test_names_are_nouns() -> None:
     """A local name says what it holds: `report`, `entry`, `number`, not that something was found."""
     names = [
         node.id if isinstance(node, ast.Name) else node.arg
-        for tree in TREES.values()
-        for node in ast.walk(tree)
+        for path in TREES
+        for node in nodes_of(path)
         if isinstance(node, ast.Name | ast.arg)
     ]
     vague = sum(name in VAGUE for name in names)
