@@ -35,7 +35,7 @@ PROFILES = {
     profile.name: profile
     for profile in (
         Profile("quick", 25, 5_000, "10x20", 270, 3, 300, 0.25),
-        Profile("ci", 25, 10_000, "20x40", 300, 12, 1_000, 0.25),
+        Profile("ci", 25, 5_000, "20x40", 300, 8, 1_000, 0.25),
         Profile("long", 1_000, 1_000_000, "2000x50", 10_000, 300, 10_000, 10),
     )
 }

@@ -5,16 +5,14 @@ A thin skin over the library. Commands are imported when they are called, so tha
 
 from __future__ import annotations
 
-import gc
 import os
 import sys
-from importlib import import_module
-from types import ModuleType
 
 import click
 
 from sender.cli import terminal
 from sender.cli.invocation import Invocation
+from sender.core.garbage import load_module
 
 # name -> (module, one line for --help). ALIASES has other names.
 COMMANDS: dict[str, tuple[str, str]] = {
@@ -66,7 +64,7 @@ class _Commands(click.Group):
         name = ALIASES.get(cmd_name, cmd_name)
         if name not in COMMANDS:
             return None
-        command: click.Command = getattr(_load(f"sender.cli.{COMMANDS[name][0]}"), name.replace(" ", "_"))
+        command: click.Command = getattr(load_module(f"sender.cli.{COMMANDS[name][0]}"), name.replace(" ", "_"))
         return command
 
     def resolve_command(
@@ -100,18 +98,6 @@ def cli() -> None:
     stopped; 4 some are still unknown; 5 the state could not be read or written; 130 some are still pending
     (interrupted or paused), run again to resume.
     """
-
-
-def _load(name: str) -> ModuleType:
-    """Import a command. What modules define is no garbage: looking for it, then and later, is a fifth of a plan."""
-    if name in sys.modules or not gc.isenabled():
-        return import_module(name)
-    gc.disable()
-    try:
-        return import_module(name)
-    finally:
-        gc.freeze()
-        gc.enable()
 
 
 def main() -> None:

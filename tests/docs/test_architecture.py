@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import tomllib
+from collections import Counter
 
 from sender.core.outcomes import FINAL, RANK, SubmissionState
 from tests.docs.pages import DOCS, ROOT, blocks, read
@@ -11,12 +12,12 @@ from tests.docs.pages import DOCS, ROOT, blocks, read
 TEXT = read(DOCS / "architecture.md")
 
 
-def mapped() -> set[str]:
+def mapped() -> list[str]:
     """The modules and packages of the map, dotted."""
-    names = set()
+    names = []
     for package, table in re.findall(r"^### `(sender[\w.]*)`\n(.*?)(?=^##|\Z)", TEXT, re.MULTILINE | re.DOTALL):
-        names.add(package)
-        names |= {f"{package}.{module}" for module in re.findall(r"^\| `(\w+)` \| \S", table, re.MULTILINE)}
+        names.append(package)
+        names += [f"{package}.{module}" for module in re.findall(r"^\| `(\w+)` \| \S", table, re.MULTILINE)]
     return names
 
 
@@ -26,9 +27,10 @@ def test_the_map_is_the_tree() -> None:
     for path in (ROOT / "sender").rglob("*.py"):
         *parents, module = path.relative_to(ROOT).with_suffix("").parts
         tree.add(".".join(parents if module == "__init__" else [*parents, module]))
-    page = mapped() - {"sender.__init__"}
+    page = set(mapped()) - {"sender.__init__"}
     assert sorted(tree - page) == [], "modules without a line in docs/architecture.md"
     assert sorted(page - tree) == [], "lines in docs/architecture.md without a module"
+    assert [name for name, lines in Counter(mapped()).items() if lines > 1] == [], "more than one line for a module"
 
 
 def test_the_layers_are_those_that_are_checked() -> None:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import random
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import numpy as np
 import polars as pl
 import pytest
 
@@ -181,29 +181,25 @@ def test_a_broken_split_is_said():
 @pytest.mark.parametrize(("groups", "rate"), [(2, 0.03), (2, 0.3), (3, 0.1), (4, 0.05)])
 def test_at_no_effect_at_most_one_in_twenty_has_a_winner(groups: int, rate: float):
     """2,000 experiments of 1,500 people a group, decided as `compare_groups` decides: once, at the planned size."""
-    draw = random.Random(20261129)
+    draw = np.random.default_rng(20261129)
     experiment = Experiment("x", tuple(VariantShare(str(n), 1) for n in range(groups)))
     alpha = (1 - CONFIDENCE) / experiment.comparisons
     called = 0
-    for _ in range(2_000):
-        counts = (
-            [Successes(draw.binomialvariate(1_500, rate), 1_500) for _ in range(groups)]
-            if hasattr(draw, "binomialvariate")
-            else [Successes(sum(draw.random() < rate for _ in range(1_500)), 1_500) for _ in range(groups)]
-        )
+    for successes in draw.binomial(1_500, rate, size=(2_000, groups)).tolist():
+        counts = [Successes(number, 1_500) for number in successes]
         pairs = [(a, b) for n, a in enumerate(counts) for b in counts[n + 1 :]]
         called += any(chance_of_difference(a, b) <= alpha for a, b in pairs)
     assert called <= 0.05 * 2_000
 
 
 def test_with_the_planned_effect_four_in_five_are_found():
-    draw = random.Random(7)
+    draw = np.random.default_rng(7)
     experiment = Experiment("x", AB, base=0.10, lift=0.05)
     people = experiment.planned_size
     assert people is not None
     found = 0
-    for _ in range(400):
-        a, b = (Successes(sum(draw.random() < rate for _ in range(people)), people) for rate in (0.10, 0.15))
+    for successes in draw.binomial(people, [0.10, 0.15], size=(400, 2)).tolist():
+        a, b = (Successes(number, people) for number in successes)
         found += chance_of_difference(a, b) <= 0.05
     assert found >= 0.74 * 400  # Fisher's test is a little stricter than the sample size assumes
 

@@ -1,4 +1,4 @@
-"""One sender of a run that several machines send: `python -m sender.sending.shifts.shift STATE RUN`.
+"""One sender of a run that several machines send, for the state and the run that its command line names.
 
 Started by `sender.sending.shifts.shift_worker`. Claims from the ledger until nothing is left for it, as any sender
 does; what it has in flight when it dies becomes unknown once its deadline is over. Writes no results, and decides
@@ -122,5 +122,6 @@ def partition(shifts: int) -> tuple[int, int]:
     return random.randrange(count), count
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """Take a shift of the run that the command line names."""
     run_process(take_shift)

@@ -17,6 +17,7 @@ from collections.abc import Mapping
 
 from sender.core.clock import steady_s
 from sender.core.errors import SenderError, StateError
+from sender.core.own_process import own_process
 from sender.core.threads import run_in_thread
 from sender.sending.workers.protocol import MAX_LINE_BYTES
 from sender.state.open import open_state
@@ -145,12 +146,7 @@ class ShiftWorker:
         paths = os.pathsep.join(folder or os.getcwd() for folder in sys.path)  # noqa: PTH109 (strings)
         log.info("%s of run %s begins", kind, run_id, extra={"event": "work_begins", "kind": kind, "run_id": run_id})
         return await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-P",
-            "-m",
-            f"sender.sending.shifts.{kind}",
-            self._address,
-            run_id,
+            *own_process(f"sender.sending.shifts.{kind}", self._address, run_id),
             stdin=asyncio.subprocess.PIPE,  # closed when this process dies: then it drains
             stdout=asyncio.subprocess.PIPE,
             limit=MAX_LINE_BYTES,

@@ -1,4 +1,4 @@
-"""Sees one run to its end, for whoever began it: `python -m sender.sending.shifts.steward STATE RUN`.
+"""Sees one run to its end, for whoever began it: the state and the run that its command line names.
 
 Started by `sender.sending.shifts.shift_worker`. Does what `sender send` does with a run that it resumes. One that dies
 is replaced: each of its steps may be done again.
@@ -33,5 +33,6 @@ async def see_to(address: str, run_id: str, stop: asyncio.Event) -> None:
         raise result.stopped
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """See the run that the command line names to its end."""
     run_process(see_to)

@@ -22,6 +22,7 @@ from typing import Any
 from sender.core.clock import steady_s
 from sender.core.errors import SenderError, WorkersLost
 from sender.core.outcomes import SubmissionState
+from sender.core.own_process import own_process
 from sender.plan.message_reader import MessageReader
 from sender.plan.sender_pool import SenderPool
 from sender.sending.observer import ProgressReporter
@@ -33,7 +34,7 @@ from sender.state.ledger import Ledger, Run
 
 log = logging.getLogger("sender.sending.workers.supervisor")
 
-COMMAND = (sys.executable, "-P", "-m", "sender.sending.workers.worker")
+COMMAND = own_process("sender.sending.workers.worker")
 REPORT_EVERY_S = 0.1
 KILL_AFTER_S = 5.0  # a worker that was told to quit at once
 

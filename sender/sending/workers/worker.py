@@ -1,4 +1,4 @@
-"""One of the processes that send a run together: `python -m sender.sending.workers.worker`.
+"""One of the processes that send a run together.
 
 Started by `sender.sending.workers.supervisor` and nobody else; `protocol` says what the two send each other. It takes a
 lock of its own before it reports that it is ready, and claims nothing until its parent, which holds the run, has
@@ -268,7 +268,3 @@ class WorkerReporter:
             self._known_disabled.add(number)
             if self._pool is not None:
                 self._pool.disable(number, why)
-
-
-if __name__ == "__main__":
-    main()
