@@ -79,6 +79,7 @@ async def reconcile(
     cancel: asyncio.Event,
     plan_of: Callable[[Run], Plan] | None = None,
     route: int | None = None,
+    unreadable: str | None = None,
 ) -> ReconcileResult:
     """Settle those of `run`'s unknown messages that the provider's log decides.
 
@@ -86,7 +87,8 @@ async def reconcile(
     a run with one way to send.
 
     `plan_of` reads the plans of other runs, whose messages in doubt are compared as well; without it, these may be to
-    anybody. Setting `cancel` ends the walk: what was found by then is settled, and absence proves nothing.
+    anybody. Setting `cancel` ends the walk: what was found by then is settled, and absence proves nothing. With
+    `unreadable`, which is why the log could not be read a moment ago, it is not asked, and nothing is settled.
     Raises StateError when the ledger cannot be written.
     """
     unknown = ledger.journal(run.run_id, states=[SubmissionState.UNKNOWN])
@@ -94,7 +96,9 @@ async def reconcile(
     if not messages:
         return ReconcileResult()
     facts, now = provider.facts, _now(ledger.now_ms)
-    walk = await _walk(provider, _queries(messages, facts, now), messages, ledger.now_ms, cancel)
+    walk = _Walk(failure=unreadable)
+    if unreadable is None:
+        walk = await _walk(provider, _queries(messages, facts, now), messages, ledger.now_ms, cancel)
     # Read after the walk, doubts before ids: whatever of ours the log shows has an intent or an id by then.
     others = _other_doubts(ledger, run, provider, plan_of, now) if walk.logged else []
     known = _known_messages(ledger, walk.logged, lambda one: plan if one.run_id == run.run_id else _plan(plan_of, one))

@@ -138,20 +138,37 @@ class RouteSweeps:
         return merge_refreshed(await asyncio.gather(*each))
 
 
-async def reconcile_routes(state: State, ways: Sequence[RouteSession], cancel: asyncio.Event) -> ReconcileResult:
-    """Settle the unknown messages of each route from the log of its own provider; the results as one."""
-    results = [
-        await reconcile.reconcile(
-            ledger=state.ledger,
-            run=way.run,
-            plan=way.plan,
-            provider=way.provider,
-            cancel=cancel,
-            plan_of=state.plan,
-            route=way.route,
-        )
-        for way in ways
-    ]
+class UnreadLogs:
+    """Logs that could not be read: each is left alone for as long as the try has taken.
+
+    The log of a provider that is down takes half a minute to fail, and a run may look several times in that time: also
+    for the other route, whose messages would wait for it.
+    """
+
+    def __init__(self) -> None:
+        self._failures: dict[int | None, tuple[str, float]] = {}  # by route: why, and until when by the loop's clock
+
+    def why(self, route: int | None, now_s: float) -> str | None:
+        """Why the log of that route is left alone now; None where it may be asked."""
+        failure, until_s = self._failures.get(route, (None, now_s))
+        return failure if now_s < until_s else None
+
+    def note(self, route: int | None, failure: str | None, *, began_s: float, now_s: float) -> None:
+        """Note how reading the log has ended now."""
+        if failure is None:
+            self._failures.pop(route, None)
+        else:
+            self._failures[route] = failure, now_s + (now_s - began_s)
+
+
+async def reconcile_routes(
+    state: State, ways: Sequence[RouteSession], cancel: asyncio.Event, unread: UnreadLogs | None = None
+) -> ReconcileResult:
+    """Settle the unknown messages of each route from the log of its own provider; the results as one.
+
+    With `unread`, logs that could not be read a moment ago are not asked.
+    """
+    results = [await _reconcile_route(state, way, cancel, unread) for way in ways]
     decidable = [result.decidable_at for result in results if result.decidable_at is not None]
     return ReconcileResult(
         found=sum(result.found for result in results),
@@ -161,3 +178,24 @@ async def reconcile_routes(state: State, ways: Sequence[RouteSession], cancel: a
         failure=next((result.failure for result in results if result.failure is not None), None),
         contested=sum(result.contested for result in results),
     )
+
+
+async def _reconcile_route(
+    state: State, way: RouteSession, cancel: asyncio.Event, unread: UnreadLogs | None
+) -> ReconcileResult:
+    now_s = asyncio.get_running_loop().time
+    began_s = now_s()
+    unreadable = None if unread is None else unread.why(way.route, began_s)
+    result = await reconcile.reconcile(
+        ledger=state.ledger,
+        run=way.run,
+        plan=way.plan,
+        provider=way.provider,
+        cancel=cancel,
+        plan_of=state.plan,
+        route=way.route,
+        unreadable=unreadable,
+    )
+    if unread is not None and unreadable is None:
+        unread.note(way.route, result.failure, began_s=began_s, now_s=now_s())
+    return result

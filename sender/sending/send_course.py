@@ -13,7 +13,7 @@ from sender.core.errors import CanaryStop, ProviderRefused
 from sender.delivery.background_refresh import refresh_meanwhile
 from sender.delivery.poll import RefreshResult
 from sender.delivery.reconcile import ReconcileResult
-from sender.delivery.route_sessions import RouteSweeps, reconcile_routes
+from sender.delivery.route_sessions import RouteSweeps, UnreadLogs, reconcile_routes
 from sender.delivery.settle import OnWait, settle
 from sender.plan.pace import Pace
 from sender.plan.plan import Plan
@@ -50,6 +50,7 @@ class SendCourse:
         self.refreshed: RefreshResult | None = None
         self.resent = 0
         self._retries: list[IdempotentRetry] | None = None
+        self._unread = None if options.settle else UnreadLogs()  # with `settle`, a log is asked until it answers
 
     async def run(self, stop: asyncio.Event, terms: CanaryTerms | None) -> None:
         """Look up unknown messages, send what is pending, and wait for delivery, until `stop` is set.
@@ -82,7 +83,7 @@ class SendCourse:
         return sum([await retry.settle() for retry in self._retries])
 
     async def _reconcile(self, stop: asyncio.Event) -> ReconcileResult:
-        return await reconcile_routes(self._state, self._resources.sessions, stop)
+        return await reconcile_routes(self._state, self._resources.sessions, stop, self._unread)
 
     async def _reconcile_at_the_end(self, stop: asyncio.Event) -> ReconcileResult:
         """Look up unknown messages, and again once that makes them decidable: after a moment, or with `settle` ever."""

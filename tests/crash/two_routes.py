@@ -46,7 +46,7 @@ class TwoRoutes(Campaign):
         super().__init__(folder, providers[first], messages=messages, dialect=first, mutant=mutant, rate=RATE)
         self.providers = providers
         self.ends = (0, 1)  # 1: both providers have refused a message
-        self.longest_s += 240  # the log of a provider that is down is tried for half a minute, up to eight times
+        self.longest_s += 60  # the log of a provider that is down is tried for half a minute, and then left as long
         path = folder / f"{NAME}.yaml"
         written = [
             line for line in path.read_text(encoding="utf-8").splitlines() if not line.startswith(("from", "pro"))

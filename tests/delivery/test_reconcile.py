@@ -193,6 +193,7 @@ class Unsettled:
         cancelled: bool = False,
         plan_of: Callable[[Run], sender.Plan] | None = None,
         shares_sandbox: bool = False,
+        unreadable: str | None = None,
     ) -> ReconcileResult:
         self.now[0] = now
         provider.clock = lambda: self.now[0]
@@ -208,6 +209,7 @@ class Unsettled:
                 provider=ProviderSession(provider, provider, facts, shares_sandbox=shares_sandbox),  # type: ignore[arg-type]
                 cancel=cancel,
                 plan_of=plan_of,
+                unreadable=unreadable,
             )
 
         return virtual_time.run(go())
@@ -289,6 +291,14 @@ def test_what_was_found_before_the_log_failed_is_settled_and_absence_is_not_prov
     assert result.decidable_at == SETTLED
     assert len(provider.asked_s) == 1 + provider_log.PAGE_TRIES
     assert unsettled.states == ["accepted", "unknown", "unknown"]
+
+
+def test_a_log_that_could_not_be_read_is_not_asked_and_decides_nothing(unsettled: Unsettled) -> None:
+    provider = Provider([entry("m0", PEOPLE[0])])
+    result = unsettled.reconcile(provider, now=SETTLED + timedelta(days=1), unreadable="no answer")
+    assert (result.found, result.absent, result.doubtful, result.failure) == (0, 0, 3, "no answer")
+    assert (result.decidable_at, provider.asked_s) == (SETTLED, [])
+    assert unsettled.states == ["unknown"] * 3
 
 
 def test_a_failure_without_words_is_named_by_its_kind(unsettled: Unsettled) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,13 +13,19 @@ import polars as pl
 import pytest
 
 import sender
-from sender.core.outcomes import Accepted
+from sender.core.outcomes import Accepted, Unknown
+from sender.delivery import provider_log
 from sender.delivery.provider_session import ProviderSession
-from sender.delivery.route_sessions import RouteSession, RouteSweeps, runs_by_route
+from sender.delivery.reconcile import ReconcileResult
+from sender.delivery.route_sessions import RouteSession, RouteSweeps, UnreadLogs, reconcile_routes, runs_by_route
 from sender.providers.base import LogEntry, LogFacts, LogPage, LogQuery, Request, Response
 from sender.state.ledger import Run, RunKind, Settlement
 from sender.state.ledger_values import RouteClaims, RunRoute
 from sender.state.sqlite.ledger import SqliteLedger
+from sender.transport.base import NotSent
+from tests import virtual_time
+
+LookUp = Callable[[UnreadLogs | None], Awaitable[ReconcileResult]]
 
 PEOPLE = ("+12025550101", "+12025550102", "+12025550103")
 FROM = ("+12025550150", "+12025550151")
@@ -79,7 +85,9 @@ def test_a_run_with_one_way_to_send_is_its_only_route() -> None:
 class Provider:
     """Adapter and transport in one: a log with one page, which has nothing, and messages that are looked up by id."""
 
+    is_down: bool = False
     pages: int = 0
+    asked_s: list[float] = field(default_factory=list)
     looked_up: list[str] = field(default_factory=list)
     capabilities: Any = field(default_factory=lambda: SimpleNamespace(mms_receipts=True))
 
@@ -96,6 +104,9 @@ class Provider:
         return None
 
     async def send(self, request: Request, *, timeout_s: float) -> Response:
+        self.asked_s.append(asyncio.get_running_loop().time())
+        if self.is_down:
+            raise NotSent("no connection")
         if request.url == "/log":
             self.pages += 1
         else:
@@ -156,3 +167,57 @@ def test_sweeps_that_are_canceled_ask_no_provider(sent: Sent, providers: tuple[P
 
     assert asyncio.run(follow()) == (False, True, 3)
     assert [provider.pages for provider in providers] == [0, 0]
+
+
+@pytest.fixture
+def doubtful(plan: sender.Plan, providers: tuple[Provider, Provider], tmp_path: Path) -> Iterator[LookUp]:
+    """Looks up a run whose first message is in doubt at one provider, and the others at the other."""
+    ledger = SqliteLedger.open(tmp_path / "ledger.sqlite3", clock=lambda: 1_767_268_800_000)
+    ledger.create_run(run_of(plan, 1_767_268_800_000), routes=KEPT)
+    for routed, limit in ((RouteClaims(0), 1), (RouteClaims(1), 2)):
+        claims = ledger.claim("run-1", limit=limit, lease_ms=60_000, routed=routed)
+        ledger.record("run-1", [Settlement(claim, Unknown("no answer")) for claim in claims])
+    ways = [
+        RouteSession(run, its_plan, ProviderSession(provider, provider, FACTS), place)  # type: ignore[arg-type]
+        for (place, run, its_plan), provider in zip(runs_by_route(run_of(plan), plan, KEPT), providers, strict=True)
+    ]
+    state: Any = SimpleNamespace(ledger=ledger, plan=lambda run: plan)
+    yield lambda unread: reconcile_routes(state, ways, asyncio.Event(), unread)
+    ledger.close()
+
+
+def test_the_log_of_a_provider_that_is_down_is_left_alone_for_as_long_as_the_try_took(
+    doubtful: LookUp, providers: tuple[Provider, Provider]
+) -> None:
+    """What is in doubt at the other one is looked up meanwhile."""
+    down, well = providers
+    down.is_down = True
+
+    async def look(unread: UnreadLogs | None, *pauses_s: float) -> list[tuple[int, int]]:
+        seen = []
+        for pause_s in pauses_s:
+            await asyncio.sleep(pause_s)
+            before = len(down.asked_s), len(well.asked_s)
+            assert (await doubtful(unread)).failure == "no connection"
+            seen.append((len(down.asked_s) - before[0], len(well.asked_s) - before[1]))
+        return seen
+
+    tries = provider_log.PAGE_TRIES
+    assert virtual_time.run(look(UnreadLogs(), 0, 0, 29, 3)) == [(tries, 2), (0, 2), (0, 2), (tries, 2)]
+    assert virtual_time.run(look(None, 0, 0)) == [(tries, 2)] * 2
+
+
+def test_a_log_that_is_read_again_is_asked_each_time(doubtful: LookUp, providers: tuple[Provider, Provider]) -> None:
+    down, _ = providers
+    unread = UnreadLogs()
+
+    async def look() -> list[str | None]:
+        failures = []
+        for is_down in (True, False, False):
+            down.is_down = is_down
+            failures.append((await doubtful(unread)).failure)
+            await asyncio.sleep(40 * is_down)
+        return failures
+
+    assert virtual_time.run(look()) == ["no connection", None, None]
+    assert down.pages == 2

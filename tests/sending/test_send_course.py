@@ -16,6 +16,7 @@ import pytest
 import sender
 from sender.core.canary import Canary, CanaryState
 from sender.core.errors import CanaryStop, ProviderRefused
+from sender.delivery import provider_log
 from sender.delivery.settle import OnWait, SettleWait
 from sender.sandbox import Faults, Options, embedded
 from sender.sending.open_run import open_run
@@ -187,6 +188,21 @@ def test_the_caller_hears_of_the_wait_for_the_log(tmp_path: Path, settle: bool) 
     assert [wait.unknown for wait in waits] == [1] * settle
     assert all(0 < wait.left_s < 3700 for wait in waits)
     assert (result.interrupted, states(tmp_path, result)) == (settle, ["accepted", "unknown"])
+
+
+def test_a_log_that_cannot_be_read_is_not_asked_again_and_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before the first message, after the last, and once more: each try takes half a minute."""
+    monkeypatch.setattr(provider_log, "BACKOFF_S", 0.1)
+    faults = Faults({"log-500": 1.0}, {GRACE: ("reset-before",)})
+    plan = plan_of("twilio", [ADA, GRACE])
+    with embedded(Options(faults=faults)) as url:
+        send(plan, tmp_path, url, settle_unknowns=False)
+        result = send(plan, tmp_path, url)
+        assert local_http.get(f"{url}/sandbox/faults").json()["faults"]["log-500"] == provider_log.PAGE_TRIES
+    assert states(tmp_path, result) == ["accepted", "unknown"]
+    assert result.reconciled.failure is not None
 
 
 def test_what_is_found_at_first_and_at_the_end_is_counted_together(tmp_path: Path) -> None:
