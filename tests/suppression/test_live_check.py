@@ -316,3 +316,23 @@ def test_which_entry_is_shown(
     )
     context = SendContext("spring", "twilio", skip_dead=True)
     assert apply_suppression(frame, listed, context)["reason"].to_list() == [held]
+
+
+@pytest.mark.parametrize(
+    ("is_current", "files", "is_paused"),
+    [
+        pytest.param(True, None, False, id="the list is read, and there are no files"),
+        pytest.param(False, None, True, id="the list cannot be read"),
+        pytest.param(True, False, False, id="the files are read, too"),
+        pytest.param(True, True, True, id="a file cannot be read"),
+        pytest.param(False, False, True, id="the files are read, and the list is not"),
+    ],
+)
+def test_nothing_is_sent_while_the_list_or_a_file_cannot_be_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_current: bool, files: bool | None, is_paused: bool
+) -> None:
+    with SuppressionList.open(tmp_path) as listed:
+        watch: Any = None if files is None else SimpleNamespace(is_paused=files)
+        gate = LiveSuppression(listed, LIVE, since=None, numbers=lambda: pl.Series([ADA]), files=watch)
+        monkeypatch.setattr(listed, "is_current", lambda: is_current)
+        assert gate.is_paused() is is_paused
