@@ -50,6 +50,8 @@ class _Refresher(threading.Thread):
     def run(self) -> None:
         try:
             asyncio.run(self._refresh())
+        except OSError as error:  # this machine has no file left for an event loop
+            _warn(error)
         finally:
             self._begun.set()
 
@@ -70,7 +72,11 @@ class _Refresher(threading.Thread):
             try:
                 with open_state(self._where, create=False) as state:
                     await refresh_run(state, self._run_record, self._env, cancel=self._cancel)
-            except SenderError as error:
-                log.warning("the provider's log could not be read: %s", error, extra={"event": "refresh_failed"})
+            except (SenderError, OSError) as error:
+                _warn(error)
             took_s = time.monotonic() - begun_s
             await wait_or_cancelled(max(longest_s, took_s * (1 / _LARGEST_LOAD - 1)), self._cancel)
+
+
+def _warn(error: Exception) -> None:
+    log.warning("the provider's log could not be read: %s", error, extra={"event": "refresh_failed"})

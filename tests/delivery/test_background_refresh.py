@@ -19,8 +19,10 @@ import pytest
 
 import sender
 from sender.core.outcomes import Accepted
+from sender.delivery import background_refresh
 from sender.delivery.background_refresh import refresh_meanwhile
 from sender.state.ledger import Run, RunKind, Settlement
+from sender.state.open import open_state
 from sender.state.state_dir import StateDir
 
 PEOPLE = ("+12025550101", "+12025550102")
@@ -115,6 +117,29 @@ def test_statuses_come_while_messages_are_sent(run: Run, tmp_path: Path, refusal
         asyncio.run(send(server.url))
 
 
+def test_a_disk_that_fails_for_a_moment_does_not_end_it(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    failures = [OSError(errno.EIO, "Input/output error")]
+
+    def open_or_fail(*args: Any, **options: Any) -> Any:
+        if failures:
+            raise failures.pop()
+        return open_state(*args, **options)
+
+    async def send(url: str) -> None:
+        async with asyncio.timeout(20), refresh_meanwhile(str(tmp_path), run, {"SENDER_SANDBOX_URL": url}):
+            while statuses(tmp_path) != ["delivered", "queued"]:  # noqa: ASYNC110 (another thread writes it)
+                await asyncio.sleep(0.02)
+
+    monkeypatch.setattr(background_refresh, "open_state", open_or_fail)
+    with twilio_log() as server:
+        asyncio.run(send(server.url))
+    assert [record.getMessage() for record in caplog.records if record.levelname == "WARNING"] == [
+        "the provider's log could not be read: [Errno 5] Input/output error"
+    ]
+
+
 def test_leaving_ends_the_walk_of_a_long_log(run: Run, tmp_path: Path) -> None:
     async def send(server: TwilioLog) -> None:
         async with refresh_meanwhile(str(tmp_path), run, {"SENDER_SANDBOX_URL": server.url}):
@@ -137,7 +162,9 @@ def test_a_process_that_ends_does_not_wait_for_it(run: Run, tmp_path: Path) -> N
         assert asyncio.run(send(server.url)) == []
 
 
-def test_one_that_cannot_begin_holds_nothing_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_that_cannot_begin_holds_nothing_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     """A thread needs files of its own, and a machine may have none left."""
     run = Run("run-1", "offer", RunKind.REHEARSAL, "twilio", "hash", None, 2, 2, 0, 0, simulated=True)
     failures: list[type[BaseException]] = []
@@ -154,4 +181,5 @@ def test_one_that_cannot_begin_holds_nothing_up(tmp_path: Path, monkeypatch: pyt
 
     with asyncio.Runner() as runner:
         assert runner.run(send()) == "sent"
-    assert failures == [OSError]
+    assert failures == [], "a person reads no traceback"
+    assert "the provider's log could not be read: [Errno 24] Too many open files" in caplog.text
