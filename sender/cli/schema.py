@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from functools import cache
 from pathlib import Path
 
 import click
@@ -33,7 +32,6 @@ def schema(form: str, output: Path | None, force: bool, debug: bool) -> int:
     return 0
 
 
-@cache
 def schema_text() -> str:
     """Return the JSON Schema as the file that `sender schema` and `sender init` write."""
     return json.dumps(json_schema(), indent=2, ensure_ascii=False) + "\n"

@@ -10,18 +10,6 @@ from importlib import import_module
 from types import ModuleType
 
 
-def load_module(name: str) -> ModuleType:
-    """Import a module. What modules define stays: to look for garbage in it, then and later, is a fifth of a start."""
-    if name in sys.modules or not gc.isenabled():
-        return import_module(name)
-    gc.disable()
-    try:
-        return import_module(name)
-    finally:
-        gc.freeze()
-        gc.enable()
-
-
 @contextmanager
 def without_collecting() -> Iterator[None]:
     """Look for no garbage meanwhile: with thousands of rows in memory at a time, that takes a quarter of reading them.
@@ -36,3 +24,13 @@ def without_collecting() -> Iterator[None]:
         yield
     finally:
         gc.enable()
+
+
+def load_module(name: str) -> ModuleType:
+    """Import a module. What modules define stays: to look for garbage in it, then and later, is a fifth of a start."""
+    if name in sys.modules or not gc.isenabled():
+        return import_module(name)
+    with without_collecting():
+        module = import_module(name)
+        gc.freeze()
+    return module

@@ -155,9 +155,7 @@ class UnreadLogs:
 
     def note(self, route: int | None, failure: str | None, *, began_s: float, now_s: float) -> None:
         """Note how reading the log has ended now."""
-        if failure is None:
-            self._failures.pop(route, None)
-        else:
+        if failure is not None:
             self._failures[route] = failure, now_s + (now_s - began_s)
 
 

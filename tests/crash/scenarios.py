@@ -115,7 +115,7 @@ WINDOW_MINUTES = ((540, 541), (870, 900), (1261, 1265))
 CLOSES, IS_OPEN, OPENS = "Etc/UTC", "Asia/Kathmandu", "Etc/GMT-12"
 ZONE_MINUTES = {CLOSES: 0, IS_OPEN: 345, OPENS: 720}  # ahead of UTC, all year
 EDGE_S = 20  # so long after the start one zone's window closes, and another's opens
-BLIND_S = 60  # the same for the mutant, which is killed long before: whoever is open comes first, also there
+BLIND_S = 60  # the same for the mutant, which has half of it: people whose window is open get theirs first
 
 
 @dataclass

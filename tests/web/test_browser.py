@@ -76,7 +76,7 @@ class Watched:
         self.page.set_viewport_size(before)
 
 
-@pytest.fixture(params=["phone", pytest.param("desk", marks=pytest.mark.long)])
+@pytest.fixture(params=[pytest.param(size, marks=pytest.mark.long if size != "phone" else ()) for size in SIZES])
 def watch(browser: Browser, request: pytest.FixtureRequest) -> Iterator[Any]:
     """Opens the page at a size."""
     context = browser.new_context(viewport=SIZES[request.param])  # type: ignore[arg-type]
